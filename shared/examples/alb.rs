@@ -1,6 +1,6 @@
 //! A target group of an Application Load Balancer that signs in its users by OpenID Connect.
 //!
-//! `cargo run -p idempotency --example alb --features alb,test-util` needs no AWS: the store is in memory, and the
+//! `cargo run -p idempotency --example alb --features examples,alb` needs no AWS: the store is in memory, and the
 //! events are those of a load balancer. In a function the store is `DynamoDbStore`, and `lambda_http::run(…)` serves
 //! the layer.
 

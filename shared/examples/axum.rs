@@ -1,7 +1,8 @@
 //! An axum router on Lambda, with the layer around it and an extractor for the attempt.
 //!
-//! `cargo run -p idempotency --example axum --features axum` needs no AWS: the store is in memory, and the requests are
-//! made here. In a function the store is `DynamoDbStore`, and `lambda_http::run(layer.layer(router))` serves it.
+//! `cargo run -p idempotency --example axum --features examples,axum` needs no AWS: the store is in memory, and the
+//! requests are made here. In a function the store is `DynamoDbStore`, and `lambda_http::run(layer.layer(router))`
+//! serves it.
 
 use axum::extract::Path;
 use axum::routing::post;

@@ -1,9 +1,9 @@
 //! A Kafka consumer that calls another system: each record has an idempotency record, and a resolver settles unknown
 //! outcomes.
 //!
-//! `cargo run -p idempotency --example external_records --features streams` needs no AWS: the store is in memory, and
-//! the event is written here. In a function the store is `DynamoDbStore`, and event and deadline come from the
-//! invocation.
+//! `cargo run -p idempotency --example external_records --features examples,streams` needs no AWS: the store is in
+//! memory, and the event is written here. In a function the store is `DynamoDbStore`, and event and deadline come from
+//! the invocation.
 
 use std::sync::{Arc, Mutex};
 use std::time::Duration;

@@ -1,6 +1,6 @@
 //! A FIFO queue, keyed by its own deduplication ids: groups stay in order, and a failed message holds only its group.
 //!
-//! `cargo run -p idempotency --example fifo --features sqs,test-util` needs no AWS: the store is in memory, and the
+//! `cargo run -p idempotency --example fifo --features examples,sqs` needs no AWS: the store is in memory, and the
 //! event is written here. In a function the store is `DynamoDbStore`, and the event and the deadline come from the
 //! invocation.
 

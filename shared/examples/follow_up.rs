@@ -1,8 +1,8 @@
 //! Settles the open claim of a dead sandbox, although its client never retries.
 //!
-//! `cargo run -p idempotency --example follow_up --features follow-up` needs no AWS: the store is in memory, the
-//! stream's event is written here, and the sender keeps the follow-ups. In a function the store is `DynamoDbStore`, the
-//! sender is `Schedules`, and the event and the deadline come from the invocation: see the module `follow_up`.
+//! `cargo run -p idempotency --example follow_up --features examples,follow-up` needs no AWS: the store is in memory,
+//! the stream's event is written here, and the sender keeps the follow-ups. In a function the store is `DynamoDbStore`,
+//! the sender is `Schedules`, and the event and the deadline come from the invocation: see the module `follow_up`.
 
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};

@@ -1,8 +1,9 @@
 //! A function that Step Functions, EventBridge or another function invokes directly, made idempotent in one expression;
 //! and a Step Functions task that charges a card, where the outcome may be unknown.
 //!
-//! `cargo run -p idempotency --example function` needs no AWS: the store is in memory, and the input is made here. In a
-//! function the store is `DynamoDbStore`, and `lambda_runtime::run(service_fn(handler))` passes input and deadline.
+//! `cargo run -p idempotency --example function --features examples` needs no AWS: the store is in memory, and the
+//! input is made here. In a function the store is `DynamoDbStore`, and `lambda_runtime::run(service_fn(handler))`
+//! passes input and deadline.
 
 use std::sync::{Arc, Mutex};
 use std::time::Duration;

@@ -1,7 +1,8 @@
 //! A function URL without an authorizer, for an API with existing clients: keys are optional, and one route is exempt.
 //!
-//! `cargo run -p idempotency --example function_url` needs no AWS: the store is in memory, and the events are those
-//! that a function URL sends. In a function the store is `DynamoDbStore`, and `lambda_http::run(…)` serves the layer.
+//! `cargo run -p idempotency --example function_url --features examples` needs no AWS: the store is in memory, and the
+//! events are those that a function URL sends. In a function the store is `DynamoDbStore`, and `lambda_http::run(…)`
+//! serves the layer.
 
 use std::sync::atomic::{AtomicU32, Ordering};
 

@@ -1,6 +1,6 @@
 //! An HTTP API with a JWT authorizer, whose `POST /orders` takes effect once, however often a client repeats it.
 //!
-//! `cargo run -p idempotency --example http --features test-util` needs no AWS: the store is in memory, and the events
+//! `cargo run -p idempotency --example http --features examples` needs no AWS: the store is in memory, and the events
 //! are those of an HTTP API. The principal is the subject of the JWT, which API Gateway has verified. In a function the
 //! store is `DynamoDbStore`, and `lambda_http::run(layer.layer(service_fn(handler)))` serves it.
 

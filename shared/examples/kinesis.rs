@@ -1,6 +1,6 @@
 //! A Kinesis consumer with one watermark per shard.
 //!
-//! `cargo run -p idempotency --example kinesis --features streams,test-util` needs no AWS: the store is in memory, and
+//! `cargo run -p idempotency --example kinesis --features examples,streams` needs no AWS: the store is in memory, and
 //! the event is written here. In a function the store is `DynamoDbStore`, and the event and the deadline come from the
 //! invocation.
 

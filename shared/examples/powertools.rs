@@ -1,9 +1,10 @@
 //! A function that replaces one with Powertools for AWS Lambda (Python): orders that the old function has charged are
 //! not charged again.
 //!
-//! `cargo run -p idempotency --example powertools --features embedded-dynamodb,powertools` needs no AWS: the tables are
-//! in an embedded DynamoDB, and the old function's record is written here as Powertools writes it. In a function the
-//! client is `store::dynamodb::client()`, and `lambda_runtime::run(service_fn(handler))` passes order and deadline.
+//! `cargo run -p idempotency --example powertools --features examples,embedded-dynamodb,powertools` needs no AWS: the
+//! tables are in an embedded DynamoDB, and the old function's record is written here as Powertools writes it. In a
+//! function the client is `store::dynamodb::client()`, and `lambda_runtime::run(service_fn(handler))` passes order and
+//! deadline.
 
 use std::sync::atomic::{AtomicU32, Ordering};
 

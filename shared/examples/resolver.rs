@@ -1,7 +1,8 @@
 //! A charge whose reply was lost: the outcome is unknown, and the client's retry is answered from evidence.
 //!
-//! `cargo run -p idempotency --example resolver` needs no AWS: the store is in memory, and so is the payment provider.
-//! In a function the store is `DynamoDbStore`, and the resolver queries the provider by the transaction id.
+//! `cargo run -p idempotency --example resolver --features examples` needs no AWS: the store is in memory, and so is
+//! the payment provider. In a function the store is `DynamoDbStore`, and the resolver queries the provider by the
+//! transaction id.
 
 use std::sync::{Arc, Mutex};
 

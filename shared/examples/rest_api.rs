@@ -1,8 +1,8 @@
 //! A REST API (payload format 1.0) with a Lambda authorizer, whose `tenant` is the principal.
 //!
-//! `cargo run -p idempotency --example rest_api --features apigw_rest` needs no AWS: the store is in memory, and the
-//! events are those of a REST API. In a function the store is `DynamoDbStore`, and `lambda_http::run(…)` serves the
-//! layer.
+//! `cargo run -p idempotency --example rest_api --features examples,apigw_rest` needs no AWS: the store is in memory,
+//! and the events are those of a REST API. In a function the store is `DynamoDbStore`, and `lambda_http::run(…)` serves
+//! the layer.
 
 use std::sync::atomic::{AtomicU32, Ordering};
 

@@ -1,7 +1,8 @@
 //! Typed messages of a topic: SNS puts an envelope around each message; the handler gets a type and returns a `Result`.
 //!
-//! `cargo run -p idempotency --example sns_typed --features sqs` needs no AWS: the store is in memory, and the event is
-//! written here. In a function the store is `DynamoDbStore`, and the event and the deadline come from the invocation.
+//! `cargo run -p idempotency --example sns_typed --features examples,sqs` needs no AWS: the store is in memory, and the
+//! event is written here. In a function the store is `DynamoDbStore`, and the event and the deadline come from the
+//! invocation.
 
 use std::time::Duration;
 

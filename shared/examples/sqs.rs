@@ -1,7 +1,8 @@
 //! A queue worker that posts each event once, although SQS redelivers messages and producers repeat them.
 //!
-//! `cargo run -p idempotency --example sqs --features sqs` needs no AWS: the store is in memory, and the event is
-//! written here. In a function the store is `DynamoDbStore`, and the event and the deadline come from the invocation.
+//! `cargo run -p idempotency --example sqs --features examples,sqs` needs no AWS: the store is in memory, and the event
+//! is written here. In a function the store is `DynamoDbStore`, and the event and the deadline come from the
+//! invocation.
 
 use std::time::Duration;
 

@@ -1,6 +1,6 @@
 //! A Kafka consumer that posts each record once, with one watermark per partition, although Lambda redelivers batches.
 //!
-//! `cargo run -p idempotency --example streams --features streams,test-util` needs no AWS: the store is in memory, and
+//! `cargo run -p idempotency --example streams --features examples,streams` needs no AWS: the store is in memory, and
 //! the event is written here. In a function the store is `DynamoDbStore`, and the event and the deadline come from the
 //! invocation.
 

@@ -1,6 +1,6 @@
 //! The stream of a DynamoDB table: each change is deserialized into a type and takes effect once.
 //!
-//! `cargo run -p idempotency --example table_stream --features streams,test-util` needs no AWS: the store is in memory,
+//! `cargo run -p idempotency --example table_stream --features examples,streams` needs no AWS: the store is in memory,
 //! and the event is written here. In a function the store is `DynamoDbStore`, and event and deadline come from the
 //! invocation.
 

@@ -1,9 +1,9 @@
 //! Webhooks, which providers deliver at least once: Stripe's events by their id in the body, GitHub's by a header.
 //!
-//! `cargo run -p idempotency --example webhooks` needs no AWS: the store is in memory, and the requests are made here.
-//! In a function behind a function URL without an authorizer the handler verifies the provider's signature
-//! (`Stripe-Signature`, `X-Hub-Signature-256`) first, and `lambda_http::run(layer.layer(service_fn(handler)))` serves
-//! it.
+//! `cargo run -p idempotency --example webhooks --features examples` needs no AWS: the store is in memory, and the
+//! requests are made here. In a function behind a function URL without an authorizer the handler verifies the
+//! provider's signature (`Stripe-Signature`, `X-Hub-Signature-256`) first, and
+//! `lambda_http::run(layer.layer(service_fn(handler)))` serves it.
 
 use idempotency::http::everyone;
 use idempotency::protocol::Pointer;

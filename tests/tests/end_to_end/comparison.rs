@@ -29,7 +29,7 @@ fn every_yes_of_the_comparison_names_a_test_that_exists_and_nothing_is_missing()
     for folder in ["shared", "tests/tests"] {
         tests_below(&workspace().join(folder), &mut tests);
     }
-    let examples = std::fs::read_to_string(workspace().join("shared/tests/examples.rs")).expect("a source");
+    let examples = std::fs::read_to_string(workspace().join("tests/tests/end_to_end/examples.rs")).expect("a source");
     for row in rows {
         let ours = row.trim_end_matches('|').rsplit('|').next().expect("a cell").trim();
         assert!(ours.starts_with("yes"), "{row}");

@@ -6,12 +6,14 @@ mod stacks;
 // The library, over real sockets and the real SDK.
 mod contention;
 mod dynamodb_store;
+mod examples;
 mod locks;
 mod records_elsewhere;
 mod rotation;
 mod sequences;
 mod streams;
 mod unsettled;
+mod valkey;
 mod zookeeper;
 
 // The HTTP contract.

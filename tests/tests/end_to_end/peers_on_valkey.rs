@@ -1,5 +1,5 @@
 //! Powertools for AWS Lambda (Python), as published, on a real Valkey server: the behaviour that docs/comparison.md
-//! states. That this library behaves otherwise is shown by `shared/tests/valkey/peers.rs`.
+//! states. That this library behaves otherwise is shown by `valkey/peers.rs`.
 
 use std::fmt::Write;
 use std::process::{Command, Output};

@@ -2,7 +2,7 @@
 //! what is stored afterwards, and every caller's outcome are those of the memory store.
 //!
 //! Schedules have simulated time, so the server deletes nothing during one, and their faults are the network's: a
-//! server that is stopped, killed or cut off is in `shared/tests/valkey/faults.rs`.
+//! server that is stopped, killed or cut off is in `valkey/faults.rs`.
 
 use std::io::{Read, Write};
 use std::net::TcpStream;

@@ -12,8 +12,8 @@ use idempotency::store::valkey::{Effect, ValkeyStore};
 use idempotency::store::{Store, StoreError, Written};
 use idempotency::{Attempt, Call, Engine, Operation, Verdict};
 
-use crate::faults::claim;
-use crate::server::{Kind, Running};
+use super::faults::claim;
+use super::server::{Kind, Running};
 
 fn fields(name: &str) -> Vec<(String, Vec<u8>)> {
     vec![(name.to_owned(), b"1".to_vec())]

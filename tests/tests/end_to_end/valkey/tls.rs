@@ -7,8 +7,8 @@ use std::time::{Duration, Instant};
 use idempotency::store::valkey::{Keeps, Placement, Server, ValkeyStore};
 use idempotency::store::{Store, StoreError, Written};
 
-use crate::faults::claim;
-use crate::server::{Kind, Running};
+use super::faults::claim;
+use super::server::{Kind, Running};
 
 /// An authority, and a certificate of a server, as files in a folder.
 fn certificates(folder: &Path) {

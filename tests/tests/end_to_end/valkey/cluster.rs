@@ -5,8 +5,8 @@ use std::time::Duration;
 use idempotency::store::valkey::{Effect, Keeps, Placement, Server, ValkeyStore};
 use idempotency::store::{Store, StoreError, Written, conformance};
 
-use crate::faults::claim;
-use crate::server::{Kind, Running};
+use super::faults::claim;
+use super::server::{Kind, Running};
 
 struct Cluster {
     nodes: [Running; 3],

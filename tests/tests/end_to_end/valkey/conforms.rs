@@ -3,7 +3,7 @@
 use idempotency::store::conformance;
 use idempotency::store::valkey::{Effect, Keeps, Placement, ValkeyStore};
 
-use crate::server::{Kind, Running};
+use super::server::{Kind, Running};
 
 fn effect(name: String) -> Effect {
     Effect::insert(format!("{{test}}effect:{name}"), "applied")

@@ -17,7 +17,7 @@ use proptest::collection::vec;
 use proptest::prelude::*;
 use proptest::test_runner::TestRunner;
 
-use crate::server::{Kind, Running};
+use super::server::{Kind, Running};
 
 /// What a process does next, as chosen by these bytes.
 type Choice = [u8; 4];

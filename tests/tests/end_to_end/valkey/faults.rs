@@ -8,8 +8,8 @@ use idempotency::protocol::{
 use idempotency::store::valkey::{Effect, Keeps, Placement, Server, Unfit, ValkeyStore};
 use idempotency::store::{Store, StoreError, Written};
 
-use crate::proxy::Proxy;
-use crate::server::{Kind, Running};
+use super::proxy::Proxy;
+use super::server::{Kind, Running};
 
 /// A claim on the record of this name.
 pub(crate) fn claim(name: &str, owner: u8) -> Write {

@@ -9,7 +9,7 @@ use idempotency::store::Store;
 use idempotency::store::valkey::ValkeyStore;
 use idempotency::{Call, Engine, Operation, Outcome, Verdict};
 
-use crate::server::{Kind, Running};
+use super::server::{Kind, Running};
 
 /// A clock that is ahead, as if that time had passed.
 struct Ahead(Duration);

@@ -6,7 +6,7 @@ use idempotency::lock::redlock::{Held, InvalidRedlock, RedlockError};
 use idempotency::lock::{HeldLock, LeaseLock, Redlock, conformance};
 use idempotency::store::valkey::Server;
 
-use crate::server::{Kind, Running};
+use super::server::{Kind, Running};
 
 fn servers(kind: Kind, count: usize) -> Vec<Running> {
     (0..count).map(|_| Running::start(kind, &[])).collect()

@@ -12,7 +12,7 @@ use idempotency::store::unsettled::{ScanPlace, Unsettled};
 use idempotency::store::valkey::{Effect, ValkeyStore};
 use idempotency::{Attempt, Call, Engine, Operation, Outcome, RecordLock, Verdict};
 
-use crate::server::{Kind, Running};
+use super::server::{Kind, Running};
 
 /// A clock that is ahead, as if that time had passed.
 struct Ahead(Duration);
@@ -156,7 +156,6 @@ async fn an_unknown_record_stays_listed_on_a_server_until_it_is_settled() {
     }
 }
 
-#[cfg(feature = "follow-up")]
 mod follow_up {
     use idempotency::follow_up::{FollowUpEvent, FollowUpResponse, FollowUps, Sender};
     use idempotency::protocol::FollowUp;
