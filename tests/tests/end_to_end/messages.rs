@@ -356,7 +356,8 @@ async fn rewind(stack: &Stack, random: &mut Rng) {
     let end = topic(stack, "terminal-sales").await["partitions"][partition as usize]["end"].as_u64().unwrap_or(0);
     let path = format!("streams/terminal-sales/rewind?partition={partition}&offset={}", random.u64(0..=end));
     let response = stack.local(Method::POST, &path).send().await.expect("answers");
-    assert!(response.status().is_success());
+    let status = response.status();
+    assert!(status.is_success(), "{path}: {status} {}", response.text().await.unwrap_or_default());
 }
 
 #[tokio::test(flavor = "multi_thread")]
