@@ -12,7 +12,7 @@ const SCHEDULES: u64 = 300_000;
 /// How many schedules of each scenario are run, in order, unless `SOAK_EXPLORATION` selects all of them.
 const FIRST: u64 = 2_000;
 
-/// The same for scenarios with the SDK, whose schedules take a hundred times as long without optimisation.
+/// The same for scenarios with the SDK, whose schedules take many times as long.
 const FIRST_WITH_SDK: u64 = 60;
 
 /// The events that must always occur; otherwise nothing is proved about them.

@@ -1,6 +1,5 @@
 //! The check of a model, and its result.
 
-use std::num::NonZeroUsize;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
@@ -30,17 +29,17 @@ pub fn check(settings: Settings) -> Checked {
 }
 
 /// Checks the states of a model with a breakage, up to the first broken promise, and at most about as many as the limit.
-pub fn check_mutant(settings: Settings, mutant: Mutant, limit: Option<NonZeroUsize>) -> Checked {
+pub fn check_mutant(settings: Settings, mutant: Mutant, limit: Option<usize>) -> Checked {
     explore(Model::new(settings, Some(mutant)), HasDiscoveries::AnyFailures, limit)
 }
 
-fn explore(model: Model, until: HasDiscoveries, limit: Option<NonZeroUsize>) -> Checked {
+fn explore(model: Model, until: HasDiscoveries, limit: Option<usize>) -> Checked {
     let started = Instant::now();
     let settings = model.settings.clone();
     let threads = std::thread::available_parallelism().map_or(1, usize::from);
     let checker = model.clone().checker().threads(threads).finish_when(until);
     let checker = match limit {
-        Some(limit) => checker.target_state_count(limit.get()),
+        Some(limit) => checker.target_state_count(limit),
         None => checker,
     };
     let checker = checker.spawn_bfs().join();
