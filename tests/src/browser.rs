@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 use thirtyfour::{By, ChromiumLikeCapabilities, DesiredCapabilities, Key, TypingData, WebDriver, WebElement};
 
-use crate::process::signal;
+use crate::process::{on_path, signal};
 use crate::wait::{TIMEOUT, eventually};
 use crate::workspace;
 
@@ -43,8 +43,8 @@ pub struct Browser {
 /// build server (if `CI` is set) it fails; elsewhere it prints that it did not run.
 pub fn is_available() -> bool {
     let missing: Vec<&str> = [
-        ("chromium", which("chromium").is_some()),
-        ("chromedriver (Debian: chromium-driver)", which("chromedriver").is_some()),
+        ("chromium", on_path("chromium").is_some()),
+        ("chromedriver (Debian: chromium-driver)", on_path("chromedriver").is_some()),
         ("axe-core (npm ci --prefix tests/browser)", axe().is_file()),
     ]
     .into_iter()
@@ -57,11 +57,6 @@ pub fn is_available() -> bool {
     assert!(std::env::var_os("CI").is_none(), "the browser tests need {missing}");
     eprintln!("\n!!! NOT RUN: the browser tests need {missing}\n");
     false
-}
-
-fn which(program: &str) -> Option<PathBuf> {
-    let path = std::env::var_os("PATH")?;
-    std::env::split_paths(&path).map(|folder| folder.join(program)).find(|file| file.is_file())
 }
 
 fn axe() -> PathBuf {

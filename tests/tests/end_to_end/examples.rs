@@ -1,4 +1,4 @@
-//! The examples run, each as its `main` does: they assert what they show. One program, so that they link once.
+//! The examples run, each as its `main` does: they assert what they show.
 
 /// A module and a test for each example.
 macro_rules! examples {

