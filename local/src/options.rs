@@ -69,6 +69,10 @@ pub struct Options {
     #[arg(long, value_name = "DIR", hide = true)]
     pub built: Option<PathBuf>,
 
+    /// File with the key that signs tokens (PKCS #8), made if there is none [default: with the other data].
+    #[arg(long, value_name = "FILE", hide = true)]
+    pub signing_key: Option<PathBuf>,
+
     /// Seconds between two sweeps for expired items.
     #[arg(long, value_name = "SECONDS", default_value = "10", value_parser = seconds, hide = true)]
     pub time_to_live_sweep: Duration,

@@ -25,7 +25,7 @@ pub(crate) mod transform;
 
 /// How long a new record may wait. DynamoDB Streams are polled about four times a second on AWS; a test need not wait
 /// that long.
-const POLL: Duration = Duration::from_millis(25);
+const POLL: Duration = Duration::from_millis(100);
 
 const RETRY: Duration = Duration::from_secs(1);
 

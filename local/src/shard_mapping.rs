@@ -29,7 +29,7 @@ use crate::{
 };
 
 /// How long a new record may wait. Lambda polls a shard about four times a second; a test need not wait that long.
-const POLL: Duration = Duration::from_millis(25);
+const POLL: Duration = Duration::from_millis(100);
 
 /// Between a failure and the next try; longer with each.
 const RETRY: Duration = Duration::from_millis(50);

@@ -29,6 +29,7 @@ impl Running {
             parameters: Vec::new(),
             sandboxes: 8,
             built: None,
+            signing_key: None,
             time_to_live_sweep: Duration::from_secs(1),
             dynamodb_port: 0,
             dynamodb_endpoint: None,

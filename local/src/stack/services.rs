@@ -62,7 +62,7 @@ impl Services {
             provider: Provider::open(storage.clone(), provider_url(addresses), activity.clone())?,
             events: Events::open(storage.clone(), deployment.clone())?,
             logs: Logs::new(&deployment.account),
-            issuer: Issuer::open(&storage)?,
+            issuer: Issuer::open(&storage, options.signing_key.as_deref())?,
             output: Output::new(options.log, activity.clone()),
             activity,
             deployment,

@@ -114,6 +114,8 @@ impl Setup {
         command
             .args(["--port", "0", "--log", "json", "--built"])
             .arg(functions)
+            .arg("--signing-key")
+            .arg(programs::signing_key())
             .args(self.on_demand.then_some("--on-demand"))
             .args(&self.arguments)
             .current_dir(workspace());
