@@ -1,7 +1,7 @@
 //! A real Valkey or Redis server for `--store valkey`: found on this machine, started and stopped with the stack.
 
 use std::{
-    net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream},
+    net::{Ipv4Addr, SocketAddr, TcpListener},
     path::{Path, PathBuf},
     process::Stdio,
     time::Duration,
@@ -70,7 +70,7 @@ impl Valkey {
                 command.process_group(group);
             }
             let mut process = command.spawn().with_context(|| format!("cannot run {}", program.display()))?;
-            if answers(address, &mut process).await? {
+            if serves(&folder.join("log"), &mut process).await? {
                 tracing::info!("records are on {} at {address}", program.display());
                 let keeps = if data.is_some() { "every" } else { "most" };
                 return Ok(Self { _process: process, address, keeps, _folder: temporary });
@@ -81,6 +81,15 @@ impl Valkey {
 }
 
 impl Valkey {
+    /// Whether the server with this process id serves, as its log says. That its port accepts a connection says less:
+    /// another process may have taken the port, or the server may not get the other one that a cluster needs.
+    #[must_use]
+    pub fn serves(log: &Path, process: u32) -> bool {
+        let log = std::fs::read_to_string(log).unwrap_or_default();
+        let own = format!("{process}:");
+        log.lines().any(|line| line.starts_with(&own) && line.contains("Ready to accept connections"))
+    }
+
     /// Where it is, on loopback.
     #[must_use]
     pub const fn address(&self) -> SocketAddr {
@@ -105,13 +114,11 @@ fn command(program: &Path, address: SocketAddr, folder: &Path, keeps: bool) -> C
     command
 }
 
-/// Whether the server accepts connections; `false` if it ended.
-async fn answers(address: SocketAddr, process: &mut Child) -> Result<bool> {
+/// Whether the server serves; `false` if it ended.
+async fn serves(log: &Path, process: &mut Child) -> Result<bool> {
     loop {
-        if process.try_wait()?.is_some() {
-            return Ok(false);
-        }
-        if TcpStream::connect(address).is_ok() {
+        let Some(id) = process.id().filter(|_| matches!(process.try_wait(), Ok(None))) else { return Ok(false) };
+        if Valkey::serves(log, id) {
             return Ok(true);
         }
         tokio::time::sleep(Duration::from_millis(20)).await;

@@ -61,10 +61,10 @@ impl Running {
         loop {
             let port = free_port();
             let mut child = spawn(kind, port, &settings, folder.path());
-            if answers(port, &mut child) {
+            if serves(folder.path(), &mut child) {
                 return Self { child, port, kind, settings, folder };
             }
-            // Another process took the port.
+            // Another process took the port, or the one that a cluster needs.
             drop(child.wait());
         }
     }
@@ -108,7 +108,7 @@ impl Running {
     /// Starts it again at its port.
     pub(crate) fn restart(&mut self) {
         self.child = spawn(self.kind, self.port, &self.settings, self.folder.path());
-        assert!(answers(self.port, &mut self.child), "it starts again");
+        assert!(serves(self.folder.path(), &mut self.child), "it starts again");
     }
 }
 
@@ -146,20 +146,21 @@ fn spawn(kind: Kind, port: u16, settings: &[String], folder: &Path) -> Child {
     }
     let words = settings.iter().flat_map(|setting| setting.split(' '));
     let settings = words.map(|word| if word == "PORT" { port.as_str() } else { word });
-    command.args(["--bind", "127.0.0.1", "--save", "", "--appendonly", "no", "--dir"]).arg(folder).args(settings);
+    command.args(["--bind", "127.0.0.1", "--save", "", "--appendonly", "no", "--dir"]).arg(folder);
+    command.arg("--logfile").arg(folder.join("log")).args(settings);
     command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).spawn().expect("starts")
 }
 
-fn answers(port: u16, child: &mut Child) -> bool {
+fn serves(folder: &Path, child: &mut Child) -> bool {
     let started = Instant::now();
     while started.elapsed() < Duration::from_secs(20) {
         if child.try_wait().expect("a child").is_some() {
             return false;
         }
-        if TcpStream::connect(("127.0.0.1", port)).is_ok() {
+        if Valkey::serves(&folder.join("log"), child.id()) {
             return true;
         }
         std::thread::sleep(Duration::from_millis(10));
     }
-    panic!("the server does not answer at {port}");
+    panic!("the server does not serve: see {}", folder.display());
 }
