@@ -98,14 +98,16 @@ pub async fn run(plan: Plan, mut progress: impl FnMut(&str) + Send) -> Tally {
     for round in 0..=plan.restarts {
         let is_last = round == plan.restarts;
         let share = |total: u64| total * (round + 1) / (plan.restarts + 1);
-        let mut environment = Environment::start(&folder, plan, round, &tally).await;
+        // Before its last start, the stack is killed with what is frozen.
+        let freezes = if is_last { plan.freezes } else { 0 };
+        let mut environment = Environment::start(&folder, Plan { freezes, ..plan }, round, &tally).await;
         clients.serve_from(&environment.stack).await;
         let working = tokio::spawn(Arc::clone(&clients).work());
         let enough =
             || !is_last || (tally.counts().are_everywhere(plan.at_each_point) && fenced + environment.fenced() > 0);
         let killer = Killer::new(&environment.stack, plan.seed + round, tally.clone());
         tokio::select! {
-            () = killer.run(share(plan.kills), share(plan.freezes), enough) => {}
+            () = killer.run(share(plan.kills), freezes, enough) => {}
             () = reconcile(&environment.stack) => {}
             () = report(&tally, &mut progress) => {}
         }
@@ -172,7 +174,9 @@ impl Environment {
         proxy.follow(Faults {
             losses: Arc::clone(&losses),
             tally: tally.clone(),
+            kills: plan.kills,
             goal: plan.at_each_point,
+            freezes: plan.freezes,
             rng: fastrand::Rng::with_seed(plan.seed + round),
             pending_kills: HashMap::new(),
         });

@@ -10,9 +10,9 @@ use tests::valkey;
 async fn whatever_dies_each_payment_is_charged_and_posted_once_and_has_one_answer() {
     let plan = Plan {
         valkey: false,
-        kills: number("SOAK_KILLS", 80),
+        kills: number("SOAK_KILLS", 40),
         at_each_point: number("SOAK_KILLS_AT_EACH_POINT", 1),
-        freezes: number("SOAK_FREEZES", 10),
+        freezes: number("SOAK_FREEZES", 5),
         restarts: number("SOAK_RESTARTS", 1),
         seed: number("SOAK_SEED", std::process::id().into()),
     };

@@ -8,14 +8,18 @@ use std::time::Duration;
 use fault_proxy::{Fault, FaultPlan, Moment, Request};
 
 use super::kill_point::{MOMENTS, Step};
-use super::tally::{KillTally, Place, Sandbox};
+use super::tally::{FREEZE, KillTally, Place, Sandbox};
 
 /// Injects random faults, and kills processes at the named points.
 pub(super) struct Faults {
     pub(super) losses: Arc<AtomicU64>,
     pub(super) tally: KillTally,
+    /// The number of kills to reach.
+    pub(super) kills: u64,
     /// The number of kills to reach at each point.
     pub(super) goal: u64,
+    /// The number of freezes to reach.
+    pub(super) freezes: u64,
     pub(super) rng: fastrand::Rng,
     /// Processes to be killed, with the write that each of them sent.
     pub(super) pending_kills: HashMap<i32, Step>,
@@ -26,6 +30,9 @@ impl FaultPlan for Faults {
         if let Some((step, moment, process)) = self.pick_target(request) {
             self.pending_kills.insert(process, step);
             return Fault::Kill(moment, process);
+        }
+        if self.freezes_sender(request) {
+            return Fault::Delay(FREEZE);
         }
         let loss = match self.rng.u8(0..100) {
             0..2 => Fault::LoseRequest,
@@ -46,12 +53,25 @@ impl FaultPlan for Faults {
 }
 
 impl Faults {
+    /// Freezes the sender of an outcome. Its request arrives when its lease has ended and, most often, another owner has
+    /// settled the record: a late owner, whose write must be refused.
+    fn freezes_sender(&mut self, request: &Request) -> bool {
+        let is_outcome = matches!(Step::of(request), Some(Step::Commit | Step::Effects));
+        if !is_outcome || self.tally.counts().all_freezes() >= self.freezes || self.rng.bool() {
+            return false;
+        }
+        let process = sender(request)
+            .and_then(|number| self.tally.counts().sandboxes.get(&number).map(|sandbox| sandbox.process));
+        process.is_some_and(|process| self.tally.freeze(process))
+    }
+
     /// Decides whether to kill the sender of this request, and when. The fewer kills a point has had, the more likely
     /// they are.
     fn pick_target(&mut self, request: &Request) -> Option<(Step, Moment, i32)> {
         let (step, counts) = (Step::of(request)?, self.tally.counts());
         let is_rare = MOMENTS.into_iter().any(|moment| counts.at((step, moment)) < self.goal);
-        if counts.is_over || self.rng.u8(0..if is_rare { 2 } else { 12 }) != 0 {
+        let is_needed = is_rare || counts.kills < self.kills;
+        if counts.is_over || !is_needed || self.rng.u8(0..if is_rare { 2 } else { 12 }) != 0 {
             return None;
         }
         let Sandbox { process, function, .. } = counts.sandboxes.get(&sender(request)?)?;

@@ -1,23 +1,13 @@
 //! Kills and freezes the functions' processes.
 
-use std::collections::HashMap;
 use std::time::{Duration, Instant};
 
-use nix::sys::signal::{Signal, kill};
-use nix::unistd::Pid;
 use reqwest::Method;
 use serde::Deserialize;
 
 use super::function::Function;
 use super::tally::{KillTally, Phase, Place, Sandbox};
 use crate::local_stack::Stack;
-
-/// How long a process is frozen: longer than its time-out and its lease, and long enough for a client to repeat its
-/// request.
-const FREEZE: Duration = Duration::from_secs(10);
-
-/// The maximum number of frozen processes at a time, so that enough others can serve.
-const FROZEN: usize = 48;
 
 /// While this many processes are starting, none is killed: otherwise the functions would only start and do no work.
 const STARTING: usize = 6;
@@ -30,12 +20,11 @@ pub(super) struct Killer<'s> {
     stack: &'s Stack,
     rng: fastrand::Rng,
     tally: KillTally,
-    frozen: HashMap<i32, Instant>,
 }
 
 impl<'s> Killer<'s> {
     pub(super) fn new(stack: &'s Stack, seed: u64, tally: KillTally) -> Self {
-        Self { stack, rng: fastrand::Rng::with_seed(seed), tally, frozen: HashMap::new() }
+        Self { stack, rng: fastrand::Rng::with_seed(seed), tally }
     }
 
     /// Kills and freezes until these numbers are reached and `enough` returns true.
@@ -43,18 +32,19 @@ impl<'s> Killer<'s> {
         let (started, limit) = (Instant::now(), TIME_LIMIT + Duration::from_secs(kills));
         loop {
             tokio::time::sleep(Duration::from_millis(self.rng.u64(0..50))).await;
-            self.thaw();
-            let (killed, frozen) = {
+            self.tally.thaw();
+            let (killed, frozen, has_frozen) = {
                 let counts = self.tally.counts();
-                (counts.kills, counts.freezes + self.frozen.len() as u64)
+                (counts.kills, counts.all_freezes(), counts.has_frozen())
             };
-            let is_done = killed >= kills && frozen >= freezes && self.frozen.is_empty();
+            let is_done = killed >= kills && frozen >= freezes && !has_frozen;
             if is_done && enough() {
                 return;
             }
             assert!(started.elapsed() < limit, "still not enough: {}", self.tally.counts().progress());
             self.list_sandboxes().await;
-            if (frozen < freezes || is_done) && self.frozen.len() < FROZEN {
+            // The others freeze with their outcome on its way.
+            if frozen < freezes / 2 || is_done {
                 self.freeze();
             }
             if killed < kills {
@@ -69,10 +59,8 @@ impl<'s> Killer<'s> {
         let some = self.some(|sandbox| {
             sandbox.phase == Phase::Serving && (!is_likely || sandbox.function == Function::PaymentsApi)
         });
-        if let Some(process) = self.rng.choice(some)
-            && kill(Pid::from_raw(process), Signal::SIGSTOP).is_ok()
-        {
-            self.frozen.insert(process, Instant::now());
+        if let Some(process) = self.rng.choice(some) {
+            self.tally.freeze(process);
         }
     }
 
@@ -96,19 +84,7 @@ impl<'s> Killer<'s> {
     fn some(&self, is_such: impl Fn(&Sandbox) -> bool) -> Vec<i32> {
         let counts = self.tally.counts();
         let such = counts.sandboxes.values().filter(|sandbox| is_such(sandbox)).map(|sandbox| sandbox.process);
-        such.filter(|process| !self.frozen.contains_key(process) && !counts.is_dead(*process)).collect()
-    }
-
-    /// Resumes the processes that were frozen for long enough.
-    fn thaw(&mut self) {
-        let tally = &self.tally;
-        self.frozen.retain(|process, since| {
-            let is_over = since.elapsed() >= FREEZE;
-            if is_over && kill(Pid::from_raw(*process), Signal::SIGCONT).is_ok() {
-                tally.thawed(*process);
-            }
-            !is_over
-        });
+        such.filter(|process| counts.is_free(*process)).collect()
     }
 
     /// Reads the phase of each sandbox. If the stack does not answer, the previous list stays.

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
 
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
@@ -9,6 +10,13 @@ use serde::Deserialize;
 
 use super::function::Function;
 use super::kill_point::{Point, Step, points};
+
+/// How long a process is frozen: longer than its time-out and its lease, and long enough for a client to repeat its
+/// request.
+pub(super) const FREEZE: Duration = Duration::from_secs(10);
+
+/// The maximum number of frozen processes at a time, so that enough others can serve.
+const FROZEN: usize = 48;
 
 /// Counts shared by everything that kills; no process is killed twice.
 #[derive(Clone)]
@@ -32,6 +40,8 @@ pub(super) struct Counts {
     /// The sandboxes that the stack listed last, by their numbers.
     pub(super) sandboxes: HashMap<u16, Sandbox>,
     dead: HashSet<i32>,
+    /// Frozen processes, and since when.
+    frozen: HashMap<i32, Instant>,
 }
 
 /// A sandbox, as the stack lists it.
@@ -64,10 +74,25 @@ impl KillTally {
         Self(Arc::new(Mutex::new(Counts { steps, ..Counts::default() })))
     }
 
-    /// Counts a process that continues after a freeze, unless it was killed.
-    pub(super) fn thawed(&self, process: i32) {
+    /// Freezes a process, unless it is dead already or too many are frozen. Returns whether it did.
+    pub(super) fn freeze(&self, process: i32) -> bool {
         let mut counts = self.counts();
-        counts.freezes += u64::from(!counts.is_dead(process));
+        let may_freeze = !counts.is_over && counts.frozen.len() < FROZEN && counts.is_free(process);
+        let is_frozen = may_freeze && send(process, Signal::SIGSTOP);
+        if is_frozen {
+            counts.frozen.insert(process, Instant::now());
+        }
+        is_frozen
+    }
+
+    /// Resumes the processes that were frozen for long enough, and counts them unless they were killed.
+    pub(super) fn thaw(&self) {
+        let mut counts = self.counts();
+        let over = counts.frozen.extract_if(|_, since| since.elapsed() >= FREEZE);
+        let over: Vec<i32> = over.map(|(process, _)| process).collect();
+        for process in over {
+            counts.freezes += u64::from(send(process, Signal::SIGCONT) && !counts.dead.contains(&process));
+        }
     }
 
     /// Ends the killing.
@@ -82,7 +107,7 @@ impl KillTally {
     /// Kills a process, unless it is dead already.
     pub(super) fn kill(&self, process: i32, place: Place) {
         let mut counts = self.counts();
-        if counts.is_over || !counts.dead.insert(process) || kill(Pid::from_raw(process), Signal::SIGKILL).is_err() {
+        if counts.is_over || !counts.dead.insert(process) || !send(process, Signal::SIGKILL) {
             return;
         }
         counts.kills += 1;
@@ -112,12 +137,28 @@ impl Counts {
         points(self.steps).map(|point| (format!("{:?} {:?}", point.1, point.0), self.at(point))).collect()
     }
 
-    pub(super) fn is_dead(&self, process: i32) -> bool {
-        self.dead.contains(&process)
+    /// Whether the process is neither dead nor frozen.
+    pub(super) fn is_free(&self, process: i32) -> bool {
+        !self.dead.contains(&process) && !self.frozen.contains_key(&process)
+    }
+
+    /// Whether a process is frozen.
+    pub(super) fn has_frozen(&self) -> bool {
+        !self.frozen.is_empty()
+    }
+
+    /// Processes that were frozen for long enough or are frozen.
+    pub(super) fn all_freezes(&self) -> u64 {
+        self.freezes + self.frozen.len() as u64
     }
 
     /// The kills at a point.
     pub(super) fn at(&self, point: Point) -> u64 {
         self.points.iter().filter(|other| **other == point).count() as u64
     }
+}
+
+/// Sends a signal. Returns whether the process was there.
+fn send(process: i32, signal: Signal) -> bool {
+    kill(Pid::from_raw(process), signal).is_ok()
 }
