@@ -10,13 +10,13 @@ use proof::{Runner, Summary};
 const SCHEDULES: u64 = 300_000;
 
 /// How many schedules of each scenario are run, in order, unless `SOAK_EXPLORATION` selects all of them.
-const FIRST: u64 = 2_000;
+const FIRST: u64 = 1_000;
 
 /// The same for scenarios with the SDK, whose schedules take many times as long.
 const FIRST_WITH_SDK: u64 = 60;
 
 /// The events that must always occur; otherwise nothing is proved about them.
-const EVENTS: [&str; 31] = [
+const EVENTS: [&str; 30] = [
     "Executed",
     "Replayed",
     "InProgress",
@@ -43,12 +43,14 @@ const EVENTS: [&str; 31] = [
     "an own store was in the way",
     "a reconciler was in time",
     "a reconciler was too late",
-    "an answer expired while it was read",
     "FollowedUp",
     "a follow-up came twice",
     "a follow-up was lost",
     "a shard was delivered again",
 ];
+
+/// Events that a quarter of the schedules may miss.
+const SELDOM_EVENTS: [&str; 1] = ["an answer expired while it was read"];
 
 /// Events that are looked for only when few faults occur.
 const NARROW_EVENTS: [&str; 1] = ["a call ran nothing"];
@@ -71,18 +73,23 @@ fn in_every_order_within_bounds_nothing_is_broken() {
     if soaks {
         assert!(total.schedules >= SCHEDULES, "{} schedules", total.schedules);
         total.expect(&EVENTS);
+        total.expect(&SELDOM_EVENTS);
     }
 }
 
-/// `SOAK_TIMES` multiplies the number of schedules.
+/// Runs a quarter of each scenario's schedules. `SOAK_TIMES` runs all of them, so many times.
 #[test]
 fn in_drawn_orders_nothing_is_broken() {
     let seed = SystemTime::now().duration_since(UNIX_EPOCH).expect("after 1970").as_secs() << 24;
-    let times: u64 = std::env::var("SOAK_TIMES").map_or(1, |times| times.parse().expect("a number"));
+    let times: Option<u64> = std::env::var("SOAK_TIMES").ok().map(|times| times.parse().expect("a number"));
+    let schedules = |scenario: Scenario| times.map_or(scenario.drawn() / 4, |times| times * scenario.drawn());
     println!("from seed {seed}");
-    let total = unbroken(|scenario| sweep(scenario, seed..seed + times * scenario.drawn(), None));
+    let total = unbroken(|scenario| sweep(scenario, seed..seed + schedules(scenario), None));
     total.expect(&EVENTS);
-    total.expect(&RARE_EVENTS);
+    if times.is_some() {
+        total.expect(&SELDOM_EVENTS);
+        total.expect(&RARE_EVENTS);
+    }
 }
 
 /// The results of all scenarios.
