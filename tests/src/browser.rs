@@ -3,14 +3,14 @@
 use std::io::{BufRead, BufReader};
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use serde_json::{Value, json};
 use tempfile::TempDir;
 use thirtyfour::{By, ChromiumLikeCapabilities, DesiredCapabilities, Key, TypingData, WebDriver, WebElement};
 
 use crate::process::{on_path, signal};
-use crate::wait::{TIMEOUT, eventually};
+use crate::wait::{TIMEOUT, eventually, pause};
 use crate::workspace;
 
 /// The capabilities of a browser, and the view of the page.
@@ -145,10 +145,8 @@ impl Browser {
 
     /// The visible text; empty while the browser loads another page.
     pub async fn text(&self) -> String {
-        match self.driver.find(By::Tag("body")).await {
-            Ok(body) => body.text().await.unwrap_or_default(),
-            Err(_) => String::new(),
-        }
+        let text = self.driver.execute("return document.body ? document.body.innerText : ''", vec![]).await;
+        text.ok().and_then(|text| text.json().as_str().map(str::to_owned)).unwrap_or_default()
     }
 
     /// Waits until the page shows all these texts.
@@ -164,7 +162,7 @@ impl Browser {
                 return;
             }
             assert!(started.elapsed() < TIMEOUT, "{missing:?} not on {}: {page}", self.url().await);
-            tokio::time::sleep(Duration::from_millis(50)).await;
+            pause(started).await;
         }
     }
 
@@ -209,8 +207,7 @@ impl Browser {
 
     /// Presses a key on the focused element.
     pub async fn key(&self, key: impl Into<TypingData>) {
-        let focus = self.driver.active_element().await.expect("a focus");
-        focus.send_keys(key).await.expect("takes the key");
+        self.driver.action_chain().send_keys(key).perform().await.expect("takes the key");
     }
 
     /// Presses Enter on the focused element, and waits for the next page.
@@ -242,15 +239,14 @@ impl Browser {
     /// # Panics
     /// If it cannot be reached.
     pub async fn tab_to(&self, label: &str) {
+        // After the last element the page itself has the focus, and its text contains every label.
+        let script = "
+            const [focus, label] = [document.activeElement, arguments[0]];
+            return focus !== document.body && (focus.id === label || focus.innerText.includes(label));";
         for _ in 0..60 {
             self.key(Key::Tab).await;
-            let focus = self.driver.active_element().await.expect("a focus");
-            // After the last element the page itself has the focus, and its text contains every label.
-            if focus.tag_name().await.expect("a tag") == "body" {
-                continue;
-            }
-            let id = focus.id().await.expect("an id").unwrap_or_default();
-            if id == label || focus.text().await.expect("its text").contains(label) {
+            let found = self.driver.execute(script, vec![json!(label)]).await.expect("a script");
+            if found.json() == true {
                 return;
             }
         }

@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use aws_sdk_dynamodb::Client;
+use aws_sdk_dynamodb::config::timeout::TimeoutConfig;
 use aws_sdk_dynamodb::types::{AttributeValue, Put, ReturnValuesOnConditionCheckFailure, TransactWriteItem};
 
 use fault_proxy::Proxy;
@@ -75,6 +76,12 @@ impl Database {
     /// A client with the library's configuration, for this database.
     pub async fn client(&self) -> Client {
         client(&self.proxy.url(), self.region)
+    }
+
+    /// The same without time limits, for tests that ask what a store does and not how soon.
+    pub async fn patient_client(&self) -> Client {
+        let config = self.client().await.config().to_builder().timeout_config(TimeoutConfig::disabled());
+        Client::from_conf(config.build())
     }
 
     /// The Region that holds the table.

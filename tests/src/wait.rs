@@ -16,6 +16,14 @@ pub async fn eventually<T, F: Future<Output = Option<T>>>(what: &str, look: impl
             return found;
         }
         assert!(started.elapsed() < TIMEOUT, "still not: {what}");
-        tokio::time::sleep(Duration::from_millis(50)).await;
+        pause(started).await;
     }
+}
+
+/// Pauses between two looks. The longer the wait has taken, the longer the pause: a look may start a function, and other
+/// tests need the processors.
+pub(crate) async fn pause(started: Instant) {
+    const SHORTEST: Duration = Duration::from_millis(20);
+    const LONGEST: Duration = Duration::from_millis(250);
+    tokio::time::sleep((started.elapsed() / 8).clamp(SHORTEST, LONGEST)).await;
 }

@@ -14,7 +14,6 @@ pub(crate) struct Row {
     pub(crate) pairs: [[Pair; 3]; 12],
     pub(crate) shifts: [f64; 12],
     pub(crate) gated: [bool; 12],
-    pub(crate) requests: u32,
 }
 
 impl Row {
@@ -27,7 +26,6 @@ impl Row {
                 .map(|detector| Horizon::ALL.map(|horizon| memory.over(horizon, detector, own[detector as usize]))),
             shifts: Detector::ALL.map(|detector| moment.shift(detector, counts)),
             gated: Detector::ALL.map(|detector| moment.is_gated(detector, counts)),
-            requests: counts.requests,
         }
     }
 

@@ -132,6 +132,8 @@ struct Run<'s> {
     simulated: &'s Simulated,
     mutant: Option<Mutant>,
     scorers: &'s [ScorerName],
+    /// Whether a scorer does.
+    reads_rows: bool,
     tally: Tally,
     /// By kind and entity the episodes that it takes part in.
     involved: HashMap<(Kind, u32), Vec<usize>>,
@@ -195,6 +197,7 @@ impl<'s> Run<'s> {
             simulated,
             mutant,
             scorers,
+            reads_rows: scorers.iter().any(|scorer| scorer.reads_rows()),
             tally: Tally {
                 seed: simulated.seed,
                 windows: 0,
@@ -257,11 +260,13 @@ impl<'s> Run<'s> {
         if self.mutant == Some(Mutant::PastOff) {
             memories.gated.forget_past();
         }
-        let row = Row::new(counts, &memories.gated, moment, at);
-        let Scored { scores, found } = self.scores(seen, &memories, &row)?;
+        let row = self.reads_rows.then(|| Row::new(counts, &memories.gated, moment, at));
+        let Scored { scores, found } = self.scores(seen, &memories, row.as_ref())?;
         if seen.start_s < WEEK_S {
             self.learn(seen, &memories, is_labelled);
-            self.reservoir.put(row);
+            if let Some(row) = row {
+                self.reservoir.put(row);
+            }
         }
         memories.gated.absorb(counts, moment, at);
         if is_labelled {
@@ -289,7 +294,7 @@ impl<'s> Run<'s> {
         Ok(())
     }
 
-    fn scores(&mut self, seen: &Seen<'_>, memories: &Memories, row: &Row) -> Result<Scored> {
+    fn scores(&mut self, seen: &Seen<'_>, memories: &Memories, row: Option<&Row>) -> Result<Scored> {
         let Seen { at, counts, moment, no_moment, .. } = *seen;
         let shows = counts.pairs().iter().any(|pair| pair.k > 0.0);
         let with = |memory: &Memory| score(counts, memory, &self.gated.model, moment, at);
@@ -297,7 +302,7 @@ impl<'s> Run<'s> {
         let mut scores = Vec::with_capacity(self.scorers.len());
         for name in self.scorers {
             let score = match name {
-                ScorerName::Volume => f64::from(row.requests),
+                ScorerName::Volume => f64::from(counts.requests),
                 ScorerName::Model => {
                     let began = Instant::now();
                     let evidence = with(&memories.gated);
@@ -324,10 +329,13 @@ impl<'s> Run<'s> {
                         .get_or_insert_with(|| Findings::of(counts, &memories.gated, &self.gated.model, moment, at));
                     all.without(*detector).evidence().score()
                 }
-                ScorerName::LearnedRules => self.rules.score(row),
-                ScorerName::PublishedRules => published(row),
-                ScorerName::ZScore => self.z_score.score(row),
-                ScorerName::Forest => self.forest.as_ref().map_or(Ok(0.0), |forest| forest.score(row))?,
+                ScorerName::LearnedRules => row.map_or(0.0, |row| self.rules.score(row)),
+                ScorerName::PublishedRules => row.map_or(0.0, published),
+                ScorerName::ZScore => row.map_or(0.0, |row| self.z_score.score(row)),
+                ScorerName::Forest => match (&self.forest, row) {
+                    (Some(forest), Some(row)) => forest.score(row)?,
+                    (None, _) | (_, None) => 0.0,
+                },
             };
             scores.push((*name, score));
         }

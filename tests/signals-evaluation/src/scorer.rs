@@ -51,6 +51,14 @@ impl ScorerName {
         Self::Volume,
     ];
 
+    /// Whether it learns from rows and is asked about one, which take longer to make than the model takes to score.
+    pub(crate) const fn reads_rows(self) -> bool {
+        match self {
+            Self::LearnedRules | Self::PublishedRules | Self::ZScore | Self::Forest => true,
+            Self::Model | Self::NoGate | Self::NoPast | Self::WindowOnly | Self::Volume | Self::Without(_) => false,
+        }
+    }
+
     /// Its name in the report.
     #[must_use]
     pub const fn name(self) -> &'static str {

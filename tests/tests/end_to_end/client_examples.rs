@@ -16,6 +16,7 @@ use proptest::test_runner::{Config, RngAlgorithm, TestCaseError, TestRng, TestRu
 use serde_json::{Value, json};
 use tests::local_stack::{Stack, payment};
 use tests::packages::shown;
+use tests::sizes::number;
 use tests::wait::TIMEOUT;
 use tests::workspace;
 
@@ -116,16 +117,21 @@ async fn ended(mut command: tokio::process::Command) -> Output {
     tokio::time::timeout(TIMEOUT, command.output()).await.expect("ends in time").expect("runs")
 }
 
-/// Whatever the API answers in whatever order, the example does what the contract says.
-/// `batches` is the number of batches of scripts; in each, every answer of the contract comes at least once.
-fn follows_the_contract(example: Option<Example>, batches: u32) {
+/// Whatever the API answers in whatever order, the example does what the contract says. `SOAK_ANSWERS` is the number of
+/// batches of scripts; in each, every answer of the contract comes at least once.
+fn follows_the_contract(example: Option<Example>) {
     let Some(example) = example else { return };
     let seed = std::env::var("SEED").ok().and_then(|seed| seed.parse().ok()).unwrap_or_else(|| fastrand::u64(..));
     println!("{}: SEED={seed}", example.name);
     let random = TestRng::from_seed(RngAlgorithm::ChaCha, &seed.to_le_bytes().repeat(4));
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().expect("a runtime");
     // A failure shows its script, which is short.
-    let config = Config { cases: batches, max_shrink_iters: 0, failure_persistence: None, ..Config::default() };
+    let config = Config {
+        cases: number("SOAK_ANSWERS", 1),
+        max_shrink_iters: 0,
+        failure_persistence: None,
+        ..Config::default()
+    };
     let run = TestRunner::new_with_rng(config, random).run(&batch(), |scripts| {
         let all = stream::iter(scripts).map(|script| follows(&example, script)).buffer_unordered(JOBS);
         let failures: Vec<String> = runtime.block_on(all.filter_map(async |result| result.err()).collect());
@@ -139,17 +145,19 @@ fn follows_the_contract(example: Option<Example>, batches: u32) {
 
 #[test]
 fn the_curl_example_follows_the_contract_whatever_the_api_answers() {
-    follows_the_contract(Example::curl(), 8);
+    follows_the_contract(Example::curl());
 }
 
 #[test]
+#[cfg_attr(not(soak_all), ignore = "SOAK_ALL=1 runs it, as the gate does")]
 fn the_python_example_follows_the_contract_whatever_the_api_answers() {
-    follows_the_contract(Example::python(), 2);
+    follows_the_contract(Example::python());
 }
 
 #[test]
+#[cfg_attr(not(soak_all), ignore = "SOAK_ALL=1 runs it, as the gate does")]
 fn the_typescript_example_follows_the_contract_whatever_the_api_answers() {
-    follows_the_contract(Example::typescript(), 2);
+    follows_the_contract(Example::typescript());
 }
 
 /// Sends a signal in the middle of the first request.
@@ -164,7 +172,7 @@ async fn interrupted(example: &Example, api: &ScriptedApi, order: &str, signal: 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_interrupted_example_that_is_run_again_asks_for_the_same_under_the_same_key() {
     let mut keys = Vec::new();
-    for example in Example::all().into_iter().filter_map(|example| example()) {
+    for example in Example::all().iter().filter_map(|example| example()) {
         let script = [Step::Nothing, Step::Nothing, Step::Say(Answer::paid()), Step::Say(Answer::paid())];
         let api = ScriptedApi::start(script).await;
         let killed = interrupted(&example, &api, "order-17", Signal::SIGKILL).await;
@@ -188,7 +196,7 @@ async fn an_interrupted_example_that_is_run_again_asks_for_the_same_under_the_sa
 #[tokio::test(flavor = "multi_thread")]
 async fn an_example_asks_again_when_no_answer_comes_in_time() {
     let folder = tempfile::tempdir().expect("a folder");
-    let impatient = Example::all().into_iter().filter_map(|example| Some(example()?.impatient(folder.path())));
+    let impatient = Example::all().iter().filter_map(|example| Some(example()?.impatient(folder.path())));
     join_all(impatient.map(async |example| {
         let api = ScriptedApi::start([Step::Nothing, Step::Say(Answer::paid())]).await;
         let output = ended(example.command(&api.url, TOKEN, "order-17", BODY)).await;
@@ -202,7 +210,7 @@ async fn an_example_asks_again_when_no_answer_comes_in_time() {
 #[tokio::test(flavor = "multi_thread")]
 async fn an_example_with_wrong_arguments_sends_nothing() {
     let api = ScriptedApi::start([]).await;
-    for example in Example::all().into_iter().filter_map(|example| example()) {
+    for example in Example::all().iter().filter_map(|example| example()) {
         for (url, token, order) in
             [(api.url.as_str(), "", "order-17"), (&api.url, TOKEN, ""), ("payments", TOKEN, "order-17")]
         {
@@ -266,11 +274,13 @@ async fn the_curl_example_pays_once() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+#[cfg_attr(not(soak_all), ignore = "SOAK_ALL=1 runs it, as the gate does")]
 async fn the_python_example_pays_once() {
     pays_once(Example::python()).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
+#[cfg_attr(not(soak_all), ignore = "SOAK_ALL=1 runs it, as the gate does")]
 async fn the_typescript_example_pays_once() {
     pays_once(Example::typescript()).await;
 }

@@ -27,6 +27,7 @@ use scenario::Scenario;
 const REPEAT_THEIR_TIME_OUTS: [&str; 6] = ["requests", "httpx-retries", "tenacity", "backoff", "got", "curl"];
 
 #[tokio::test(flavor = "multi_thread")]
+#[cfg_attr(not(soak_all), ignore = "SOAK_ALL=1 runs it, as the gate does")]
 async fn no_client_charges_a_card_twice_or_posts_a_charge_twice_or_never() {
     let Some(matrix) = matrix::observed().await else { return };
     for (client, rules, scenario) in Matrix::cells() {
@@ -37,6 +38,7 @@ async fn no_client_charges_a_card_twice_or_posts_a_charge_twice_or_never() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+#[cfg_attr(not(soak_all), ignore = "SOAK_ALL=1 runs it, as the gate does")]
 async fn with_the_lines_of_the_page_every_client_ends_with_the_payment() {
     let Some(matrix) = matrix::observed().await else { return };
     for client in CLIENTS {
@@ -48,6 +50,7 @@ async fn with_the_lines_of_the_page_every_client_ends_with_the_payment() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+#[cfg_attr(not(soak_all), ignore = "SOAK_ALL=1 runs it, as the gate does")]
 async fn with_the_lines_of_the_page_no_client_repeats_a_refusal() {
     let Some(matrix) = matrix::observed().await else { return };
     for client in CLIENTS {
@@ -57,6 +60,7 @@ async fn with_the_lines_of_the_page_no_client_repeats_a_refusal() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+#[cfg_attr(not(soak_all), ignore = "SOAK_ALL=1 runs it, as the gate does")]
 async fn with_the_lines_of_the_page_every_client_waits_for_a_date() {
     let Some(matrix) = matrix::observed().await else { return };
     for client in CLIENTS {
@@ -68,6 +72,7 @@ async fn with_the_lines_of_the_page_every_client_waits_for_a_date() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+#[cfg_attr(not(soak_all), ignore = "SOAK_ALL=1 runs it, as the gate does")]
 async fn with_usual_rules_a_client_ends_with_the_payment_if_it_repeats_what_it_met() {
     let Some(matrix) = matrix::observed().await else { return };
     for client in CLIENTS.map(|client| client.name) {
@@ -88,6 +93,7 @@ fn the_page_names_the_versions_that_run() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+#[cfg_attr(not(soak_all), ignore = "SOAK_ALL=1 runs it, as the gate does")]
 async fn the_page_shows_what_the_clients_did() {
     let Some(matrix) = matrix::observed().await else { return };
     let observed = matrix.table();

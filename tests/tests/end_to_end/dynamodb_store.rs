@@ -47,7 +47,7 @@ async fn pay_on(engine: &Engine<DynamoDbStore>, call: &Call, effects: &[&str]) -
 #[tokio::test(flavor = "multi_thread")]
 async fn the_dynamodb_store_conforms() {
     let database = Database::start().await;
-    let store = DynamoDbStore::new(database.client().await, RECORDS);
+    let store = DynamoDbStore::new(database.patient_client().await, RECORDS);
     conformance::all(store.clone(), effect).await;
     conformance::a_refused_claim_finds_a_small_item(&store).await;
     conformance::watermarks::all(store.clone(), effect).await;
@@ -66,7 +66,7 @@ async fn the_dynamodb_store_conforms_in_a_shared_table_with_a_sort_key() {
     };
     database.create_table(table, &names).await;
     let without_sort_key = AttributeNames { sort: None, ..names.clone() };
-    let store = DynamoDbStore::new(database.client().await, table).with_names(names).expect("valid names");
+    let store = DynamoDbStore::new(database.patient_client().await, table).with_names(names).expect("valid names");
     store.check().await.expect("the table has this key");
     // A page of the scan ends anywhere: also on these, in partitions of one item and of many.
     for (customer, part) in (0..40).map(|number| (number % 8, number)) {

@@ -17,6 +17,7 @@ const TEST: &str = "the test of the console in Firefox";
 const FIREFOX: [&str; 2] = ["firefox-esr", "firefox"];
 
 #[tokio::test(flavor = "multi_thread")]
+#[cfg_attr(not(soak_all), ignore = "SOAK_ALL=1 runs it, as the gate does")]
 async fn every_page_fits_and_is_accessible_in_firefox_and_an_operator_finds_asks_and_settles() {
     let Some(firefox) = FIREFOX.iter().find_map(|name| on_path(name)) else {
         not_run::<()>(TEST, "Firefox (Debian: firefox-esr)");

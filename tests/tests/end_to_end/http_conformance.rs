@@ -8,7 +8,7 @@ use tests::local_stack::{Setup, payment};
 use crate::stacks::SHARED;
 
 /// How many cases run at the same time; most of them wait for a lease to end.
-const JOBS: usize = 16;
+const JOBS: usize = 8;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_fixture_passes_every_case() {

@@ -22,7 +22,7 @@ const POISON: usize = 20;
 
 /// The number of distinct messages. The gate sends 1,000, by `SOAK_MESSAGES`.
 fn messages() -> usize {
-    number("SOAK_MESSAGES", 200)
+    number("SOAK_MESSAGES", 60)
 }
 
 /// The number of concurrent batches. Every sandbox restarts after each kill, which is most of the work on a small

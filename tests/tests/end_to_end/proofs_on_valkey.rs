@@ -27,7 +27,7 @@ type Told = Result<Vec<String>, String>;
 
 /// Simulated schedules. The exploration has a twentieth as many of each scenario, drawn and in order.
 fn schedules() -> usize {
-    number("SOAK_ON_VALKEY", 200)
+    number("SOAK_ON_VALKEY", 40)
 }
 
 /// A server, and the runtime in which it was started.

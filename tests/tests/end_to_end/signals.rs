@@ -17,6 +17,7 @@ use tests::browser::{Browser, DESK, PHONE, View, is_available};
 use tests::console::{Script, Visitor};
 use tests::local_stack::{Answer, Setup, Stack, payment};
 use tests::process::free_port;
+use tests::sizes::number;
 use tests::wait::eventually;
 use tests::workspace;
 
@@ -282,12 +283,10 @@ async fn looks(stack: &Stack, page: &str) {
         return;
     }
     let pictures = std::env::var_os("CONSOLE_PICTURES").map(|folder| workspace().join(folder));
-    let desk = View { width: 1280, ..DESK };
-    let browser = Browser::start(desk).await;
+    let browser = Browser::start(DESK).await;
     opens(&browser, &format!("{}/console/signals", stack.base()), "olga", "operator").await;
-    for (look, view) in
-        [("light", desk), ("dark", View { dark: true, ..desk }), ("phone", View { width: 390, ..PHONE })]
-    {
+    let looks = [("phone", PHONE), ("dark", View { dark: true, ..DESK }), ("light", DESK)];
+    for (look, view) in looks.into_iter().take(number("SOAK_LOOKS", 1)) {
         for (name, path) in [("signals", "/console/signals"), ("signal", page)] {
             browser.look(view).await;
             browser.open(&format!("{}{path}", stack.base())).await;

@@ -27,12 +27,14 @@ async fn passes(program: &Path, script: &str, folder: &Path) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+#[cfg_attr(not(soak_all), ignore = "SOAK_ALL=1 runs it, as the gate does")]
 async fn a_program_with_the_python_sdk_is_understood_and_understands() {
     let Some(python) = packages::python("the test of Stripe's SDK for Python", "tests/stripe") else { return };
     passes(&python, "sdk.py", &scripts()).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
+#[cfg_attr(not(soak_all), ignore = "SOAK_ALL=1 runs it, as the gate does")]
 async fn a_program_with_the_node_sdk_is_understood_and_understands() {
     let Some(folder) = packages::node("the test of Stripe's SDK for Node", "tests/stripe") else { return };
     passes(Path::new("node"), "sdk.mjs", &folder).await;

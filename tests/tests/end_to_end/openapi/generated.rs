@@ -109,6 +109,7 @@ async fn pays_once_and_tells_refusals_apart(program: &Command, words: [&str; 6])
 }
 
 #[tokio::test(flavor = "multi_thread")]
+#[cfg_attr(not(soak_all), ignore = "SOAK_ALL=1 runs it, as the gate does")]
 async fn a_client_in_typescript_that_was_generated_from_it_pays_once_and_tells_refusals_apart() {
     let Some(folder) = packages::node("the test of docs/openapi.yaml", PROJECT) else { return };
     let mut generator = node(&folder, "openapi-typescript/bin/cli.js");
@@ -131,6 +132,7 @@ async fn a_client_in_typescript_that_was_generated_from_it_pays_once_and_tells_r
 }
 
 #[tokio::test(flavor = "multi_thread")]
+#[cfg_attr(not(soak_all), ignore = "SOAK_ALL=1 runs it, as the gate does")]
 async fn a_client_in_python_that_was_generated_from_it_pays_once_and_tells_refusals_apart() {
     let Some(python) = packages::python("the test of docs/openapi.yaml", PROJECT) else { return };
     let folder = tempfile::tempdir().expect("a folder");
@@ -150,6 +152,7 @@ async fn a_client_in_python_that_was_generated_from_it_pays_once_and_tells_refus
 }
 
 #[tokio::test(flavor = "multi_thread")]
+#[cfg_attr(not(soak_all), ignore = "SOAK_ALL=1 runs it, as the gate does")]
 async fn a_generator_of_python_clients_leaves_nothing_of_the_consoles_api_out() {
     let Some(python) = packages::python("the test of docs/openapi-console.yaml", PROJECT) else { return };
     let folder = tempfile::tempdir().expect("a folder");

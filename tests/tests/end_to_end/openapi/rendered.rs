@@ -20,7 +20,8 @@ async fn the_local_stack_shows_both_descriptions_and_sends_a_request_with_a_toke
     browser.driver.refresh().await.expect("loads again");
     browser.shows(&["Requests are sent as ann.", "Execute"]).await;
     let execute = browser.driver.find(By::Css("button.execute")).await.expect("a button");
-    execute.click().await.expect("sends");
+    // Until the page has its final layout, something else is in its place.
+    eventually("the button can be clicked", || async { execute.click().await.ok() }).await;
     browser.shows(&["Server response"]).await;
     let sent = "the request, with its key and its token";
     eventually(sent, || async { (stack.charges().await.len() == 1).then_some(()) }).await;
