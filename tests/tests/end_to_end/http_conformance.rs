@@ -12,8 +12,9 @@ const JOBS: usize = 8;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_fixture_passes_every_case() {
-    // The deletion of expired items is delayed, as it may be on AWS: expired records are still stored.
-    let setup = Setup::fixture().option("time-to-live-sweep", 3600).option("sandboxes", JOBS);
+    // Two sandboxes for each case, or a duplicate would wait until the first request has ended. The deletion of expired
+    // items is delayed, as it may be on AWS: expired records are still stored.
+    let setup = Setup::fixture().option("time-to-live-sweep", 3600).option("sandboxes", 2 * JOBS);
     let stack = setup.start().await;
     let principals = Principals::TokenUrl(format!("{}/_local/token?sub={{principal}}", stack.base()));
     let client = Client::new(stack.base(), principals).expect("a client");
