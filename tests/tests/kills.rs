@@ -29,6 +29,7 @@ async fn whatever_dies_each_payment_is_charged_and_posted_once_and_has_one_answe
 /// Records are on a Valkey server, whose files survive a kill of the whole stack, and effects are written to DynamoDB
 /// before them: a process may die between the two. `SOAK_VALKEY_KILLS` is the number of killed processes.
 #[tokio::test(flavor = "multi_thread")]
+#[cfg_attr(not(soak_all), ignore = "SOAK_ALL=1 runs it, as the gate does")]
 async fn with_records_on_valkey_whatever_dies_each_payment_is_charged_and_posted_once_and_has_one_answer() {
     if !valkey::is_installed(
         "with_records_on_valkey_whatever_dies_each_payment_is_charged_and_posted_once_and_has_one_answer",

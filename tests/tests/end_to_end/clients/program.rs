@@ -31,7 +31,9 @@ impl Program {
         let input = process.stdin.take().expect("piped");
         let mut output = BufReader::new(process.stdout.take().expect("piped")).lines();
         let ready = output.next_line().await.expect("readable");
-        assert_eq!(ready.as_deref(), Some("ready"), "{} with its {rules:?} rules", client.name);
+        if ready.as_deref() != Some("ready") {
+            panic!("{} with its {rules:?} rules: {ready:?}, {:?}", client.name, process.wait().await);
+        }
         Self { client, rules, _process: process, input, output }
     }
 
