@@ -162,5 +162,6 @@ fn serves(folder: &Path, child: &mut Child) -> bool {
         }
         std::thread::sleep(Duration::from_millis(10));
     }
-    panic!("the server does not serve: see {}", folder.display());
+    // The folder does not outlive the test.
+    panic!("the server does not serve: {}", std::fs::read_to_string(folder.join("log")).unwrap_or_default());
 }
